@@ -1,0 +1,5 @@
+"""So that `python -m api.cli` is `diptych`."""
+
+from api.cli import main
+
+main()

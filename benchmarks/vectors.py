@@ -1,0 +1,144 @@
+"""Every kind of our vector index beside hnswlib, usearch and exact search, on the same vectors in one run.
+
+    python -m benchmarks.vectors [--sizes 10000,100000,1000000] [--dim 512] [--only hnsw32,usearch] [--out FILE]
+
+Prints a Markdown table and writes it with the raw figures to ``benchmarks/results/vectors.md`` and ``.json`` (the JSON
+after every contender, so an interrupted run leaves what it has). The thresholds of ``choose_kind`` come from here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.vectors_data import make
+from indexer.vectors_kinds import choose_kind, lists_for
+
+HEADS = (
+    *("index", "setting", "recall@10 pictures", "texts", "ms, one query", "p95", "queries/s, 1 thread", "x exact"),
+    *("queries/s, batch", "MB", "build s", "load ms", "MB when mapped"),
+)
+RESULTS = Path(__file__).parent / "results" / "vectors"
+EXACT = "faiss IndexFlatIP (fp32)"
+
+
+def main() -> None:
+    options = arguments()
+    report: dict[str, Any] = {"machine": machine(), "dim": options.dim, "results": []}
+    for rows in options.sizes:
+        with tempfile.TemporaryDirectory(prefix="vectors-") as folder:
+            make(Path(folder), rows, options.dim)
+            for name in contenders(rows, options.dim, options.only):
+                report["results"].append(run(folder, name))
+                write(report, options.out)
+                print(json.dumps(report["results"][-1]), file=sys.stderr, flush=True)
+    print(markdown(report))
+
+
+def contenders(rows: int, dim: int, only: list[str]) -> list[str]:
+    """Names of what is measured at this size."""
+    lists = lists_for(rows)
+    pq = f"ivf{lists},pq{dim // 8}"
+    names = ["flat", EXACT, "hnsw32", "hnsw16", "hnswlib", "usearch", f"ivf{lists},sq8", pq]
+    return [name for name in names if not only or any(name.startswith(start) for start in only)]
+
+
+def run(folder: str, name: str) -> dict[str, Any]:
+    """Measure in a child process; a failure becomes a line of the table."""
+    command = [sys.executable, "-m", "benchmarks.vectors_contenders", folder, name]
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"name": name, "error": done.stderr.strip().splitlines()[-1:]}
+    return json.loads(done.stdout) | {"load_before": load}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The tables of one report."""
+    sizes = sorted({result["rows"] for result in report["results"] if "rows" in result})
+    parts = [f"# Vector indexes\n\n{report['machine']}; vectors of {report['dim']}, see `benchmarks/vectors_data.py`."]
+    parts += [table(rows, [r for r in report["results"] if r.get("rows") == rows], report["dim"]) for rows in sizes]
+    parts += [
+        filters(rows, [r for r in report["results"] if r.get("rows") == rows and "filters" in r]) for rows in sizes
+    ]
+    failed = [f"- {r['name']}: {r['error']}" for r in report["results"] if "error" in r]
+    return "\n\n".join([*parts, *failed]) + "\n"
+
+
+def table(rows: int, results: list[dict[str, Any]], dim: int) -> str:
+    """Recall, speed, memory and build time; speed also as a ratio to the exact fp32 scan."""
+    base = next((r["qps_one"] for r in results if r["name"] == EXACT), None)
+    lines = [
+        f"## {rows:,} vectors (`auto` takes {choose_kind(rows, dim)})\n",
+        f"| {' | '.join(HEADS)} |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for r in results:
+        ratio = f"{r['qps_one'] / base:.1f}" if base else ""
+        load, mapped = (f"{r[key]:.0f}" if key in r else "" for key in ("load_ms", "mapped_mb"))
+        lines.append(
+            f"| {r['name']} | {r['setting']} | {r['recall_pictures']:.3f} | {r['recall_texts']:.3f} | {r['p50_ms']:.2f} "
+            f"| {r['p95_ms']:.2f} | {r['qps_one']:.0f} | {ratio} | {r['qps_batch']:.0f} | {r['memory_mb']:.0f} "
+            f"| {r['build_s']:.1f} | {load} | {mapped} |"
+        )
+    return "\n".join(lines)
+
+
+def filters(rows: int, results: list[dict[str, Any]]) -> str:
+    """Recall and time under filters, random and opposed to the query."""
+    heads = (
+        [f"{f['share']:.1%} {'far' if f['related'] else 'random'}" for f in results[0]["filters"]] if results else []
+    )
+    lines = [
+        f"## Filtered, {rows:,} vectors: recall@10 / ms\n",
+        "| index | " + " | ".join(heads) + " |",
+        "|---|" + "--:|" * len(heads),
+    ]
+    for r in results:
+        cells = [f"{f['recall']:.3f} / {f['ms']:.1f}" for f in r["filters"]]
+        lines.append(f"| {r['name']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write(report: dict[str, Any], out: Path) -> None:
+    """Replace both result files."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(report, indent=1))
+    out.with_suffix(".md").write_text(markdown(report))
+
+
+def machine() -> str:
+    """CPU model, cores and library versions."""
+    import faiss
+    import hnswlib
+    import usearch
+
+    model = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    others = f"hnswlib {getattr(hnswlib, '__version__', '0.8')}, usearch {usearch.__version__}"
+    return f"{model}, {os.cpu_count()} cores; faiss {faiss.__version__}, {others}"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="10000,100000,1000000", help="numbers of vectors")
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--only", default="", help="beginnings of the names to measure")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file to write, .md and .json are added")
+    options = parser.parse_args()
+    options.sizes = [int(size) for size in options.sizes.split(",")]
+    options.only = [name for name in options.only.split(",") if name]
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pictures that do not exist yet; knows nothing of the other rooms."""

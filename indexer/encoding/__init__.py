@@ -1,0 +1,1 @@
+"""What the encoder is made of, one concept a file; ``indexer.encoder`` puts them together."""

@@ -1,0 +1,1 @@
+"""Looking after a library: finding and mending faults, getting at originals, moving whole libraries."""

@@ -1,0 +1,1 @@
+"""Recipes that made the bundled models. Nothing else in the project imports this package."""
