@@ -5,6 +5,7 @@ Heavy libraries are loaded when they are first needed, and the encoder at most o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,9 @@ from indexer.library import Library
 
 if TYPE_CHECKING:
     from indexer.encoder import OpenClipEncoder
+    from indexer.sources.urls import Fetcher
+
+DOWNLOAD_EVERY_S = 5.0  # between two lines about a download
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Wiring:
     precision: str | None = None
     letterbox: bool | None = None
     say: Callable[[str], None] = lambda _sentence: None
+    _told_at: float = 0.0
 
     @cached_property
     def encoder(self) -> OpenClipEncoder:
@@ -34,14 +39,21 @@ class Wiring:
         from indexer.encoder import load_encoder
 
         active = self.library.active_encoder()
-        letterbox = self.letterbox
-        if self.model is None and active is not None:
-            letterbox = bool(active.options.get("letterbox")) or None
         name = self.model or (active.spec if active else "auto")
-        encoder = load_encoder(name, device=self.device, precision=self.precision, letterbox=letterbox)
+        encoder = load_encoder(
+            name, device=self.device, precision=self.precision, letterbox=self.letterbox, progress=self._fetching
+        )
         if active is None or self.model is not None:
             self.say(encoder.note)
         return encoder
+
+
+    def _fetching(self, file: str, done: int, total: int) -> None:
+        """Say now and then how far a download has come."""
+        now = time.monotonic()
+        if total and now - self._told_at >= DOWNLOAD_EVERY_S:
+            self._told_at = now
+            self.say(f"Fetching {file or 'the model'}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
 
 def open_library(path: Path, *, create: bool = False) -> Library:
@@ -52,13 +64,13 @@ def open_library(path: Path, *, create: bool = False) -> Library:
 def fetcher(*, allow_private: bool) -> Callable[[str], bytes]:
     """A function that gets the bytes of a picture by its URL, within the limits of ``indexer.sources.urls``."""
 
+    made: list[Fetcher] = []
+
     def fetch(url: str) -> bytes:
         from indexer.sources.urls import Fetcher
 
-        client = Fetcher(allow_private=allow_private)
-        try:
-            return client.fetch(url)
-        finally:
-            client.close()
+        if not made:
+            made.append(Fetcher(allow_private=allow_private))
+        return made[0].fetch(url)
 
     return fetch

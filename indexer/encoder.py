@@ -178,9 +178,9 @@ def _build_tokenizer(plan: Plan) -> Any:
     try:
         if plan.tokenizer is None:
             return tokenizer.SimpleTokenizer(context_length=length, **extra)
-        return tokenizer.HFTokenizer(
-            str(plan.tokenizer), length, tokenizer_mode=text.get("tokenizer_mode"), local_files_only=True, **extra
-        )
+        # a configuration from the hub must not be able to ask for code from the hub
+        extra = {**extra, "trust_remote_code": False, "local_files_only": True}
+        return tokenizer.HFTokenizer(str(plan.tokenizer), length, tokenizer_mode=text.get("tokenizer_mode"), **extra)
     except Exception as error:
         raise EncoderError(
             f"{plan.model.base} has a tokenizer that cannot be made ({_reason(error)}); fetch the model again"

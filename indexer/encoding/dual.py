@@ -34,8 +34,8 @@ class OpenClipEncoder:
     """A built open_clip model behind the ``Encoder`` seam. May be used from several threads at once.
 
     Besides the seam: ``spec`` (the spelling that loads the same model later), ``note`` (one sentence: which model and
-    why, on what), ``device``, ``precision`` (of the image tower), ``logit_bias`` (None unless SigLIP-like), ``side``
-    (pixels of the square it looks at), ``frame`` (its preprocessing).
+    why, on what), ``device``, ``precision`` (of the image tower), ``logit_bias`` (None unless SigLIP-like), ``frame``
+    (its preprocessing).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class OpenClipEncoder:
         self._model = model.to(device, memory_format=torch.channels_last)
         # one entry for each value of a row of pixels, so that normalising runs along memory
         mean, std = (
-            torch.tensor(part).repeat(self.side).to(device) * 255 for part in (self.frame.mean, self.frame.std)
+            torch.tensor(part).repeat(self.image_size).to(device) * 255 for part in (self.frame.mean, self.frame.std)
         )
         self._scale, self._shift = 1 / std, -mean / std  # [3 * side]
         settled = self._settle(precision)
@@ -73,8 +73,8 @@ class OpenClipEncoder:
         return str(self._device)
 
     @property
-    def side(self) -> int:
-        """Side in pixels of the square the model looks at."""
+    def image_size(self) -> int:
+        """Side of a prepared picture, in pixels."""
         return self.frame.side
 
     @property
@@ -104,7 +104,7 @@ class OpenClipEncoder:
         """
         import torch
 
-        side = self.side
+        side = self.image_size
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (side, side, 3):
             raise EncoderError(f"pixels must be uint8 [n, {side}, {side}, 3], not {pixels.dtype} {list(pixels.shape)}")
         step = max(1, int(_BATCH[self._device.type] * 224**2 / side**2))
@@ -152,12 +152,12 @@ class OpenClipEncoder:
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn uint8 ``[n, side, side, 3]`` into the tower's type, ``[n, 3, side, side]`` in channels-last order."""
-        rows = pixels.to(self._device).reshape(len(pixels), self.side, -1).float()
+        rows = pixels.to(self._device).reshape(len(pixels), self.image_size, -1).float()
         rows = rows.mul_(self._scale).add_(self._shift).to(next(self._model.visual.parameters()).dtype)
         return rows.view(pixels.shape).permute(0, 3, 1, 2)
 
     def _settle(self, precision: str) -> formats.Settled:
-        probe = formats.probe_pictures(self.side)
+        probe = formats.probe_pictures(self.image_size)
         return formats.settle(
             self._model,
             precision,

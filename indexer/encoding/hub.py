@@ -107,7 +107,7 @@ def hub_answers(timeout: float) -> bool:
     thread = threading.Thread(target=ask, name="diptych-hub", daemon=True)
     thread.start()
     thread.join(timeout)
-    return bool(answers) and answers[0] < 400
+    return bool(answers) and (answers[0] < 400 or answers[0] == 405)  # a mirror may not know HEAD
 
 
 def fetch_file(

@@ -7,6 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from indexer.seams import Floats
+
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 VIT: dict[str, Any] = {
     "embed_dim": 24,
@@ -61,13 +66,25 @@ def write_model(
         model = kind(**config)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.2)
-                module.running_var.uniform_(0.5, 1.5)
+                torch.nn.init.normal_(module.get_buffer("running_mean"), 0, 0.2)
+                torch.nn.init.uniform_(module.get_buffer("running_var"), 0.5, 1.5)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / WEIGHTS)
     return folder
 
 
 WEIGHTS = "open_clip_model.safetensors"
+
+
+def picture(width: int = 90, height: int = 70, seed: int = 0) -> Image.Image:
+    """Coloured blobs, the same for a seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def cosines(mine: Floats, theirs: Floats) -> Floats:
+    """Cosine of each row ``[n, dim]`` of unit length with its twin."""
+    product: Floats = np.sum(mine * theirs, axis=1)
+    return product
 
 
 def put_in_cache(cache: Path, repo: str, folder: Path) -> Path:
