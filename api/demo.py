@@ -53,7 +53,7 @@ def run(folder: Path, library: Path, sheet: Path, questions: tuple[str, ...] | N
         print(f"{tally.embedded} pictures indexed into {library}")
         first = int(opened.index().ids[0])
         words = questions or ("a picture taken outdoors", "something red", "a person")
-        asked = [(Term("text", text),) for text in words]
+        asked: list[tuple[Term, ...]] = [(Term("text", text),) for text in words]
         asked += [(Term("item", first),), (Term("item", first), Term("text", "blue", 2.0))]
         answers = [search(opened, wiring.encoder, Query(terms, k=6)) for terms in asked]
         for answer in answers:

@@ -63,7 +63,6 @@ def open_library(path: Path, *, create: bool = False) -> Library:
 
 def fetcher(*, allow_private: bool) -> Callable[[str], bytes]:
     """A function that gets the bytes of a picture by its URL, within the limits of ``indexer.sources.urls``."""
-
     made: list[Fetcher] = []
 
     def fetch(url: str) -> bytes:

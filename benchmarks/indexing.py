@@ -72,12 +72,19 @@ def main() -> None:
         home = Path(scratch)
         originals = photographs(told.folder)
         results["speed"] = speed(home, originals, told.count)
-        results["memory"] = memory(home, originals, (1_000, told.many))
+        write(results, told.out)
         results["unchanged"] = unchanged(home, told.files)
-    told.out.parent.mkdir(parents=True, exist_ok=True)
-    told.out.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
-    told.out.with_suffix(".md").write_text(markdown(results))
+        write(results, told.out)
+        results["memory"] = memory(home, originals, (1_000, told.many))
+        write(results, told.out)
     print(markdown(results))
+
+
+def write(results: dict[str, Any], out: Path) -> None:
+    """Write what there is so far, so that an interrupted run leaves something."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
+    out.with_suffix(".md").write_text(markdown(results))
 
 
 def photographs(folder: Path | None) -> list[bytes]:
@@ -107,55 +114,52 @@ def copies(folder: Path, originals: list[bytes], count: int) -> Path:
 def speed(home: Path, originals: list[bytes], count: int) -> list[dict[str, Any]]:
     """Pictures a second, parts and whole, in turn and three times over; the median counts."""
     folder = copies(home / "speed", originals, count)
-    paths = sorted(folder.rglob("*.jpg"))
-    rows = []
-    for name in MODELS:
-        encoder = load_encoder(name)
-        share = count if name == "compact" else count // 3
-        some = paths[:share]
-        pixels = np.stack(
-            [encoder.prepare(decode(p.read_bytes(), at_least=encoder.image_size).image) for p in some[:256]]
-        )
+    return [compare(home, folder, name, count if name == "compact" else count // 3) for name in MODELS]
 
-        def embed() -> None:
-            for start in range(0, share, BATCH):
-                encoder.encode_pixels(pixels[[i % len(pixels) for i in range(start, min(start + BATCH, share))]])
 
-        def read(path: Path) -> None:
-            data = read_bytes(path, Limits())
-            content_hash(data)
-            image = decode(data, at_least=encoder.image_size).image
-            difference_hash(image)
-            encoder.prepare(image)
+def compare(home: Path, folder: Path, name: str, count: int) -> dict[str, Any]:
+    """One model: the encoder alone on ready pixels, reading and decoding alone, and the whole pipeline."""
+    encoder = load_encoder(name)
+    paths = sorted(folder.rglob("*.jpg"))[:count]
+    part = home / name.replace("/", "-")
+    for path in paths:
+        target = part / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(path, target)
+    few = [encoder.prepare(decode(path.read_bytes(), at_least=encoder.image_size).image) for path in paths[:256]]
+    pixels = np.stack(few)
 
-        def decode_all() -> None:
-            with ThreadPoolExecutor(CORES) as pool:
-                for _ in ahead(pool, read, iter(some), 4 * CORES):
-                    pass
+    def embed() -> None:
+        for start in range(0, count, BATCH):
+            encoder.encode_pixels(pixels[[i % len(pixels) for i in range(start, min(start + BATCH, count))]])
 
-        part = home / "part"
-        shutil.rmtree(part, ignore_errors=True)
-        for path in some:
-            target = part / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, target)
+    def read(path: Path) -> None:
+        data = read_bytes(path, Limits())
+        content_hash(data)
+        image = decode(data, at_least=encoder.image_size).image
+        difference_hash(image)
+        encoder.prepare(image)
 
-        def whole() -> None:
-            shutil.rmtree(home / "library", ignore_errors=True)
-            with Library.open(home / "library", create=True) as library:
-                tally = Session(library, lambda: encoder, Options(batch=BATCH)).index([open_source(str(part))])
-                assert tally.embedded == share, tally
+    def decode_all() -> None:
+        with ThreadPoolExecutor(CORES) as pool:
+            for _ in ahead(pool, read, iter(paths), 4 * CORES):
+                pass
 
-        embed()
-        times = [(clock(embed), clock(decode_all), clock(whole)) for _ in range(3)]
-        alone, decoding, pipeline = (share / statistics.median(column) for column in zip(*times, strict=True))
-        shared = 1 / (1 / alone + 1 / decoding)
-        rows.append({
-            "model": name, "precision": encoder.precision, "side": encoder.image_size, "pictures": share,
-            "encoder": alone, "decoding": decoding, "pipeline": pipeline,
-            "of the slower": pipeline / min(alone, decoding), "of both on shared cores": pipeline / shared,
-        })  # fmt: skip
-    return rows
+    def whole() -> None:
+        shutil.rmtree(home / "library", ignore_errors=True)
+        with Library.open(home / "library", create=True) as library:
+            tally = Session(library, lambda: encoder, Options(batch=BATCH)).index([open_source(str(part))])
+            assert tally.embedded == count, tally
+
+    embed()
+    times = [(clock(embed), clock(decode_all), clock(whole)) for _ in range(3)]
+    alone, decoding, pipeline = (count / statistics.median(column) for column in zip(*times, strict=True))
+    shared = 1 / (1 / alone + 1 / decoding)
+    return {
+        "model": name, "precision": encoder.precision, "side": encoder.image_size, "pictures": count,
+        "encoder": alone, "decoding": decoding, "pipeline": pipeline,
+        "of the slower": pipeline / min(alone, decoding), "of both on shared cores": pipeline / shared,
+    }  # fmt: skip
 
 
 def clock(work: Callable[[], None]) -> float:
@@ -204,10 +208,12 @@ def unchanged(home: Path, count: int) -> dict[str, Any]:
     find()
     times = [(clock(ours), clock(find)) for _ in range(5)]
     mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
-    bare = [sys.executable, "-m", "api.cli", "--version"]
+    bare = [sys.executable, "-m", "api.cli", "index", "--help"]
     start = statistics.median(clock(lambda: subprocess.run(bare, check=True, capture_output=True)) for _ in range(3))
-    return {"files": count, "first_s": first, "diptych_s": mine, "find_s": theirs, "ratio": mine / theirs, "start_s": start,
-            "ratio_without_start": (mine - start) / theirs}  # fmt: skip
+    return {
+        "files": count, "first_s": first, "diptych_s": mine, "find_s": theirs, "ratio": mine / theirs,
+        "start_s": start, "ratio_without_start": (mine - start) / theirs,
+    }  # fmt: skip
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -219,7 +225,10 @@ def _lines(results: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"`{results['command']}` on {results['machine']}."
     yield ""
-    yield "| model | precision | pictures | encoder alone /s | decoding alone /s | pipeline /s | of the slower | of both on shared cores |"
+    yield (
+        "| model | precision | pictures | encoder alone /s | decoding alone /s | pipeline /s | of the slower "
+        "| of both on shared cores |"
+    )
     yield "|---|---|---|---|---|---|---|---|"
     for row in results["speed"]:
         yield (
@@ -230,10 +239,12 @@ def _lines(results: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "| pictures indexed | peak memory, MiB |"
     yield "|---|---|"
-    for row in results["memory"]:
+    for row in results.get("memory", []):
         yield f"| {row['pictures']:,} | {row['peak_mib']:,} |"
     yield ""
-    row = results["unchanged"]
+    row = results.get("unchanged")
+    if row is None:
+        return
     yield f"A run over {row['files']:,} files in which nothing changed: {row['diptych_s']:.2f} s as a whole process "
     yield f"(of it {row['start_s']:.2f} s are Python and imports), `find -printf '%s %T@'` {row['find_s']:.2f} s: "
     yield f"{row['ratio']:.1f} times, {row['ratio_without_start']:.1f} times without the start. "

@@ -5,10 +5,10 @@ looks bad on it; a few tight clusters make every one look good. Embeddings of pi
 fills about half of every vector (cosine of a random pair near 0.5), the variance falls along the principal axes as a
 power law, and the intrinsic dimension is a few dozen. So a row here is
 
-    unit( mean + centre[c] + local + noise ),   c Zipf-distributed over rows / 50 clusters,
+    unit( mean + centre[c] + local + noise ),   c Zipf-distributed over rows / 50 clusters
 
-with centre and local drawn in 96 axes of variance ~ 1 / rank, and isotropic noise of a tenth of that. Measured on 20,000
-rows: cosine of a random pair 0.49, of the nearest neighbour 0.83, intrinsic dimension (TwoNN, Facco et al. 2017) 25-35,
+with centre and local drawn in 96 axes of variance ~ 1 / rank, and isotropic noise of a tenth of that. On 20,000 rows:
+cosine of a random pair 0.49, of the nearest neighbour 0.83, intrinsic dimension (TwoNN, Facco et al. 2017) 25-35, and
 90 % of the variance in 80 axes. Half of the queries are fresh draws (a picture asks); the rest have another mean, a
 smaller own part and more noise (a text asks: the modality gap of Liang et al. 2022, arXiv:2203.02053; best cosine 0.3).
 """

@@ -94,14 +94,13 @@ class Engine:
         self._faiss.omp_set_num_threads(self.threads)
         self._index.add(rows)
 
-    def train(self, progress: Callable[[int], None] | None = None) -> None:
-        """Turn what an untrained ``ivf`` engine holds into cells, from a random sample of bounded size."""
-        store, cells = self._index, self._cells()
-        wanted = max(_TRAIN_AT_LEAST, self.kind.lists * _TRAIN_PER_LIST)
-        if wanted < self.count:
-            chosen = np.random.default_rng(self.seed).choice(self.count, wanted, replace=False)
-        else:
-            chosen = np.arange(self.count)
+    def cells(self, progress: Callable[[int], None] | None = None) -> Any:
+        """Cells for what an untrained ``ivf`` engine holds, trained on a random sample of bounded size; see ``use``."""
+        if self.frozen:
+            self._thaw()
+        cells = self._empty_cells()
+        wanted = min(self.count, max(_TRAIN_AT_LEAST, self.kind.lists * _TRAIN_PER_LIST))
+        chosen = np.random.default_rng(self.seed).choice(self.count, wanted, replace=False)
         sample = self.rows(np.sort(chosen))
         self._faiss.omp_set_num_threads(self.threads)
         cells.train(sample)
@@ -110,6 +109,11 @@ class Engine:
             cells.add(rows)
             if progress is not None:
                 progress(start + len(rows))
+        return cells
+
+    def use(self, cells: Any) -> None:
+        """Search through these cells from now on."""
+        store = self._index
         self._index = self._faiss.IndexRefine(cells, store)
         self._parts = (cells, store)
 
@@ -204,7 +208,7 @@ class Engine:
         index.hnsw.efConstruction = _EF_CONSTRUCTION
         return index
 
-    def _cells(self) -> Any:
+    def _empty_cells(self) -> Any:
         lib, lists = self._faiss, self.kind.lists
         centres = lib.IndexFlatIP(self.dim)
         if self.kind.segments:

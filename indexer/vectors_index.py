@@ -24,7 +24,6 @@ from indexer.vectors_recall import Exam, grade, tune
 from indexer.vectors_rows import Rows
 from indexer.vectors_search import answer
 
-_ADD_AT_ONCE = 512  # rows inserted between two chances for readers
 _FAMILIES = ("flat", "hnsw", "ivf")  # in order of growing
 
 
@@ -111,12 +110,12 @@ class FaissIndex:
     def add(self, ids: Ids, vectors: Floats) -> None:
         """Insert or replace rows: ids ``[n]`` >= 0, vectors ``[n, dim]``. Of an id given twice the last row counts.
 
-        Readers get in between every 512 rows. Raises VectorIndexError and changes nothing when a row is unusable.
+        Searches get in between every few hundred rows. VectorIndexError for an unusable row, and nothing changes.
         """
         with self._writer:
             self._insert(ids, vectors)
-            if not self._engine.trained and self._rows.live >= self._engine.kind.rows_to_train:
-                self._adopt(*self._rebuilt(self._engine.kind, None))
+            if self._trainable():
+                self._train()
 
     def fill(self, batches: Iterable[tuple[Ids, Floats]], progress: Callable[[int], None] | None = None) -> None:
         """Add many batches of ids ``[n]`` and vectors ``[n, dim]``, and only then train, tune and measure recall.
@@ -128,8 +127,10 @@ class FaissIndex:
                 self._insert(ids, vectors)
                 if progress is not None:
                     progress(self._rows.total)
-            if self._outgrown() or self._engine.kind.family == "ivf":
-                self._adopt(*self._rebuilt(self._best() if self._auto else self._engine.kind, None))
+            if self._outgrown():
+                self.compact(progress)
+            elif self._trainable():
+                self._train()
             else:
                 self.tune()
 
@@ -141,8 +142,9 @@ class FaissIndex:
         if len(last) < len(ids):
             last.sort()
             ids, vectors = ids[last], vectors[last]
-        for start in range(0, len(ids), _ADD_AT_ONCE):
-            part = slice(start, start + _ADD_AT_ONCE)
+        step = 512 if self._engine.kind.family == "hnsw" else 16_384  # either takes a fraction of a second
+        for start in range(0, len(ids), step):
+            part = slice(start, start + step)
             with self._lock.write():
                 old = self._rows.find(ids[part])
                 self._engine.add(vectors[part])
@@ -241,6 +243,15 @@ class FaissIndex:
         self.generation = facts["generation"]
         self.stamp = facts["stamp"]
 
+    def _trainable(self) -> bool:
+        return not self._engine.trained and self._rows.live >= self._engine.kind.rows_to_train
+
+    def _train(self) -> None:
+        cells = self._engine.cells()
+        with self._lock.write():
+            self._engine.use(cells)
+        self.tune()
+
     def _outgrown(self) -> bool:
         return self._auto and _FAMILIES.index(self._engine.kind.family) < _FAMILIES.index(self._best().family)
 
@@ -258,7 +269,7 @@ class FaissIndex:
                 progress(start + len(vectors))
         rows = Rows(ids[ids >= 0])
         if not new.trained and rows.live >= kind.rows_to_train:
-            new.train()
+            new.use(new.cells())
         return new, rows, _tuned(new, rows)
 
     def _adopt(self, engine: Engine, rows: Rows, recall: float) -> None:

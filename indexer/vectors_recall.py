@@ -63,11 +63,11 @@ def grade(engine: Engine, exam: Exam, effort: int) -> float:
 
 def tune(engine: Engine, exam: Exam) -> float:
     """Set ``engine.effort`` to the least that reaches 0.95, or the most there is; returns the recall."""
-    recall = 0.0
     most = engine.kind.lists if engine.kind.family == "ivf" else _LADDER[-1]
+    recall = 0.0
     for effort in [step for step in _LADDER if step < most] + [most]:
-        engine.effort = effort
         recall = grade(engine, exam, effort)
         if recall >= TARGET:
             break
+    engine.effort = effort  # only now, as others may be searching
     return recall

@@ -13,6 +13,7 @@ from indexer.seams import Floats, Ids
 from indexer.vectors_faiss import Engine
 from indexer.vectors_rows import Rows
 
+_ROWS_PER_STEP = 80  # one more candidate of efSearch costs what scanning this many rows does (benchmarks/vectors.py)
 _SCAN_ROWS = 20_000  # a filter that leaves no more is answered by a scan: a millisecond or two, and no luck needed
 
 
@@ -32,8 +33,7 @@ def answer(engine: Engine, rows: Rows, queries: Floats, k: int, only: Ids | None
 
 def _positions(rows: Rows, only: Ids) -> Ids | None:
     """Live positions of the item ids, ascending; None when that is all of them."""
-    places = rows.find(np.unique(only))
-    places = np.sort(places[places >= 0])
+    places = rows.among(only)
     return None if len(places) == rows.live else places
 
 
@@ -72,7 +72,7 @@ def effort_for(engine: Engine, wanted: int) -> int:
 def rows_visited(engine: Engine, effort: int) -> int:
     """Rows that cost as much when scanned in order as what the index looks at with ``effort``."""
     if engine.kind.family == "hnsw":
-        return effort * engine.kind.links
+        return effort * _ROWS_PER_STEP
     return min(effort, engine.kind.lists) * engine.count // engine.kind.lists
 
 

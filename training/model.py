@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
             "timm_pool": "avg",
             "timm_proj": "linear",
             "timm_proj_bias": True,
-            "image_size": 160,
+            "image_size": 128,
         },
         "text_cfg": {"context_length": 48, "vocab_size": 49408, "width": 256, "heads": 4, "layers": 2},
     },

@@ -29,20 +29,24 @@ from training.teacher import TAPS, Teacher
 class Plan:
     """Sizes and rates. Pixels: `block_side` in `blocks`, `side` early in `whole`, `last_side` after `switch`.
 
-    `batch` and `negatives` are for each of the `workers`.
+    `block_batch`, `batch` and `negatives` are for each of the `workers`. In `blocks` the first `early` units, which
+    cost the most and learn soonest, are trained in every `early_every`-th step only.
     """
 
-    block_side: int = 96
-    side: int = 96
+    block_side: int = 128
+    side: int = 128
     last_side: int = 128
     teacher_side: int = 160
-    switch: float = 0.6
+    switch: float = 0.75
     workers: int = 2
-    batch: int = 32
+    batch: int = 24
     negatives: int = 512
+    block_batch: int = 16
+    early: int = 6
+    early_every: int = 3
     block_rate: float = 3e-3
-    whole_rate: float = 2e-3
-    strength: float = 0.8
+    whole_rate: float = 1e-3
+    strength: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,10 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def _jobs(draw: Draw, plan: Plan) -> list[Job]:
+def _jobs(draw: Draw, plan: Plan, batch: int) -> list[Job]:
     made = []
     for _ in range(plan.workers):
-        ids = draw.ids(plan.batch)
+        ids = draw.ids(batch)
         far = draw.texts(draw.ids(plan.negatives))
         seed = int(torch.randint(2**31, (), generator=draw.generator))
         made.append(Job(draw.pixels(ids), draw.texts(ids), far, seed))
@@ -90,14 +94,14 @@ def train_blocks(
 ) -> None:
     """Each unit learns its counterpart on the teacher's activations."""
 
-    def losses(trunk: Any, job: Job) -> Losses:
+    def losses(trunk: Any, job: Job, *, skip: int) -> Losses:
         pictures = job.augmented(plan.block_side, plan.strength)
         theirs = teacher.maps(pictures)
         ours = units(trunk)
         with torch.autocast("cpu", torch.bfloat16):
             each = [
                 normalised_mse(unit(here), target)
-                for unit, here, target in zip(ours, [pictures, *theirs[:-1]], theirs, strict=True)
+                for unit, here, target in list(zip(ours, [pictures, *theirs[:-1]], theirs, strict=True))[skip:]
             ]
         return {"loss": torch.stack(each).sum(), "last": each[-1], "mean": torch.stack(each).mean()}
 
@@ -105,7 +109,8 @@ def train_blocks(
     crew = Crew(trunk, plan.workers)
     while stage.progress < 1:
         set_rate(optim, plan.block_rate * cosine(stage.progress))
-        found = crew.gradients(losses, _jobs(draw, plan))
+        skip = 0 if stage.step % plan.early_every == 0 else plan.early
+        found = crew.gradients(partial(losses, skip=skip), _jobs(draw, plan, plan.block_batch))
         optim.step()
         stage.tick(found)
 
@@ -149,7 +154,7 @@ def train_whole(
     while stage.progress < 1:
         late = stage.progress > plan.switch
         set_rate(optim, plan.whole_rate * cosine(stage.progress))
-        found = crew.gradients(partial(losses, late=late), _jobs(draw, plan))
+        found = crew.gradients(partial(losses, late=late), _jobs(draw, plan, plan.batch))
         nn.utils.clip_grad_norm_(both.parameters(), 5.0)
         optim.step()
         stage.tick(found)

@@ -70,6 +70,15 @@ def encode(model: Any, ids: Tensor) -> Tensor:
     return nn.functional.normalize(here @ model.text_projection, dim=-1)
 
 
+def encode_texts(model: Any, texts: Sequence[str], pieces: int = 6) -> Tensor:
+    """Unit text vectors float32 [n, dim], encoded in `pieces` of like length so that little padding is computed."""
+    order = sorted(range(len(texts)), key=lambda i: len(_pieces(texts[i])))
+    size = -(-len(texts) // pieces)
+    parts = [order[i : i + size] for i in range(0, len(order), size)]
+    found = [encode(model, tokens([texts[i] for i in part], model.context_length)) for part in parts]
+    return torch.cat(found)[torch.tensor(order).argsort()]
+
+
 def prompted(texts: Sequence[str], generator: torch.Generator, share: float = 0.7) -> list[str]:
     """Each class name in a template drawn at random, or bare with chance 1 - `share`."""
     dice = torch.rand(len(texts), 2, generator=generator).tolist()
@@ -144,7 +153,7 @@ def train_texts(
     plan: TextPlan,
 ) -> None:
     """Text tower, projection and bridge together on cached features; `head` gives the picture teacher's logits."""
-    words, context = draw.targets, model.context_length
+    words = draw.targets
     vocabulary = vocabulary_words()
     spread = views.features[:: max(1, len(views.features) // 4096)].float().std(0)
     model.train()
@@ -157,9 +166,10 @@ def train_texts(
         said = draw.texts(ids)
         some = torch.randperm(len(names), generator=stage.generator)[: plan.names]
         odd = torch.randint(len(vocabulary), (plan.vocabulary,), generator=stage.generator)
-        texts = encode(model, tokens(_spoken(words, said, stage.generator), context))
+        captions = _spoken(words, said, stage.generator)
         short = [*prompted([names[i] for i in some], stage.generator), *(vocabulary[i] for i in odd)]
-        extra = encode(model, tokens(short, context))
+        every = encode_texts(model, [*captions, *short])
+        texts, extra = every[: len(captions)], every[len(captions) :]
         scale = model.logit_scale.exp()
         meaning = torch.from_numpy(words.phrases.meaning)[said]
         positive = (meaning[:, None] == meaning) | (ids[:, None] == ids)
@@ -170,7 +180,7 @@ def train_texts(
             wanted = head(raw)[:, 1:][:, some]
         name = soft_cross_entropy(scale * pictures @ extra[: len(some)].T, wanted)
         goal = torch.cat([aim, bridge(words.names[some]), bridge(words.vocabulary[odd])]).detach()
-        near = 1 - (torch.cat([texts, extra]) * goal).sum(1).mean()
+        near = 1 - (every * goal).sum(1).mean()
         loss = pair + 0.5 * spoken + 0.3 * name + 2.0 * near
         optim.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Scalar = str | int | float | bool | None
 
@@ -49,9 +50,8 @@ class NewItem:
     metadata: Mapping[str, Scalar]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The little a scan needs to see whether a file changed."""
+class Known(NamedTuple):
+    """The little a scan needs to see whether a file changed; a tuple, for it is made twice as fast as a dataclass."""
 
     id: int
     size: int
@@ -82,7 +82,6 @@ class Encoder:
     spec: str
     fingerprint: str
     dim: int
-    options: Mapping[str, object]
     state: str
 
 

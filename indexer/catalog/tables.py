@@ -81,7 +81,6 @@ encoders = Table(
     Column("spec", Text, nullable=False),  # what load_encoder takes
     Column("fingerprint", String(64), nullable=False, unique=True),
     Column("dim", Integer, nullable=False),
-    Column("options", JSON, nullable=False),  # letterbox
     Column("state", String(16), nullable=False),  # active | building | previous | retired
     Column("created_at", Float, nullable=False),
     sqlite_autoincrement=True,  # ids are shown to users: SQLite must never give one away again

@@ -78,7 +78,7 @@ class Writer(Reader):
         self.connection.execute(delete(t.sources).where(t.sources.c.id == child.id))
 
     def add_encoder(self, encoder: Mapping[str, object], state: str) -> Encoder:
-        """Register an encoder (spec, fingerprint, dim, options); a known fingerprint gets the new state."""
+        """Register an encoder (spec, fingerprint, dim); a known fingerprint gets the new state."""
         same = t.encoders.c.fingerprint == encoder["fingerprint"]
         if self.connection.execute(select(t.encoders.c.id).where(same)).first() is None:
             self.connection.execute(insert(t.encoders), {**encoder, "state": state, "created_at": time.time()})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.encoding import precision as formats
+from indexer.encoding.crew import Crew
 from indexer.encoding.frame import read_frame
 from indexer.encoding.plan import Plan
 from indexer.encoding.short_texts import can_shorten, encode_shortened
@@ -56,6 +57,7 @@ class OpenClipEncoder:
         self._tokenizer = tokenizer
         self._tokenizing = threading.Lock()  # fast Hugging Face tokenizers refuse a second thread
         self._shorten = can_shorten(model)
+        self._crew = Crew(self._embed)
         self._model = model.to(device, memory_format=torch.channels_last)
         # one entry for each value of a row of pixels, so that normalising runs along memory
         mean, std = (
@@ -102,18 +104,22 @@ class OpenClipEncoder:
             EncoderError: the pixels have another shape or type.
 
         """
-        import torch
-
         side = self.image_size
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (side, side, 3):
             raise EncoderError(f"pixels must be uint8 [n, {side}, {side}, 3], not {pixels.dtype} {list(pixels.shape)}")
+        if not len(pixels):
+            return np.empty((0, self.dim), np.float32)
+        if self._device.type == "cpu":
+            return self._crew(pixels)
         step = max(1, int(_BATCH[self._device.type] * 224**2 / side**2))
-        rows = np.empty((len(pixels), self.dim), np.float32)
+        return np.concatenate([self._embed(pixels[start : start + step]) for start in range(0, len(pixels), step)])
+
+    def _embed(self, pixels: Pixels) -> Floats:
+        import torch
+
         with torch.inference_mode():
-            for start in range(0, len(pixels), step):
-                part = torch.from_numpy(np.require(pixels[start : start + step], requirements=["C", "W"]))
-                rows[start : start + step] = _unit(self._model.encode_image(self._normalised(part)))
-        return rows
+            part = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+            return _unit(self._model.encode_image(self._normalised(part)))
 
     def encode_images(self, images: Sequence[Image | Path | str | bytes]) -> Floats:
         """Embed pictures (PIL, path or bytes) -> float32 ``[n, dim]`` unit rows.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
 from indexer.catalog import Catalog, Encoder, Failure, Source, Writer
-from indexer.errors import PictureError
+from indexer.errors import EncoderMismatch, PictureError
 from indexer.pipeline.stages import Failed, Outcome, Ready, Same, Touch
 from indexer.pipeline.tally import Tally
 from indexer.seams import Encoder as EncoderSeam
 from indexer.seams import Floats
-from indexer.sources.found import Unreadable
+from indexer.sources.found import Found, Unreadable
 
 
 class Committer:
@@ -25,6 +27,10 @@ class Committer:
         self.source = source
         self.encoder = encoder
         self.leaving = leaving
+        self._by_content: dict[bytes, list[int]] = defaultdict(list)
+        with catalog.read() as reader:
+            for item in reader.items(sorted(leaving)).values():
+                self._by_content[item.content_hash].append(item.id)
         self.tally = tally
 
     def commit(self, batch: list[Outcome], vectors: Floats) -> None:
@@ -64,33 +70,19 @@ class Committer:
         assert known is not None  # noqa: S101 - only known items are touched
         values: dict[str, object] = {"size": found.size, "mtime_ns": found.mtime_ns, "path": found.path}
         if known.meta_hash != found.metadata_hash():
-            values |= {
-                "metadata": dict(found.metadata),
-                "text": found.text,
-                "product": found.product,
-                "meta_hash": found.metadata_hash(),
-            }
+            values |= _said(found)
         writer.update_item(known.id, values)
         self.tally.updated += 1
 
     def _move(self, writer: Writer, outcome: Same) -> bool:
         """Let an item that has left its place, and holds these bytes, be the one found here."""
-        mine = [i for i in outcome.holders if i.source_id == self.source.id and i.id in self.leaving]
+        mine = self._by_content.get(outcome.item.content_hash)
         if outcome.task.known is not None or not mine:
             return False
-        found, item = outcome.task.found, mine[0]
-        values = {
-            "locator": found.locator,
-            "path": found.path,
-            "size": found.size,
-            "mtime_ns": found.mtime_ns,
-            "metadata": dict(found.metadata),
-            "text": found.text,
-            "product": found.product,
-            "meta_hash": found.metadata_hash(),
-        }
-        writer.update_item(item.id, values)
-        self.leaving.discard(item.id)
+        found, item_id = outcome.task.found, mine.pop(0)
+        place = {"locator": found.locator, "path": found.path, "size": found.size, "mtime_ns": found.mtime_ns}
+        writer.update_item(item_id, place | _said(found))
+        self.leaving.discard(item_id)
         self.tally.moved += 1
         return True
 
@@ -111,6 +103,12 @@ class Committer:
         self.tally.failing += len(unreadable) - len(fresh)
 
 
+def _said(found: Found) -> dict[str, object]:
+    """What a source says about a picture, as columns."""
+    told = {"metadata": dict(found.metadata), "text": found.text, "product": found.product}
+    return {**told, "meta_hash": found.metadata_hash()}
+
+
 def as_failure(locator: bytes, path: str, error: PictureError, stat: tuple[int, int, int]) -> Failure:
     """A picture's error as the catalogue keeps it; ``stat`` is (size, mtime_ns, ctime_ns)."""
     return Failure(0, 0, locator, path, *stat, error.reason, error.message, error.remedy, error.transient)
@@ -125,6 +123,12 @@ def embed(batch: list[Outcome], load: EncoderSeam, dim: int) -> Floats:
         pixels = np.stack([p for o in ready if (p := o.pixels) is not None])
         vectors[places] = load.encode_pixels(pixels)
     for i, outcome in enumerate(ready):
-        if outcome.vector is not None:
-            vectors[i] = outcome.vector
+        if outcome.vector is None:
+            continue
+        if outcome.vector.shape != (dim,):
+            raise EncoderMismatch(
+                f"the vectors of {outcome.item.path} have {outcome.vector.size} numbers and the library's model makes "
+                f"{dim}; index them into a library made with their own --model"
+            )
+        vectors[i] = outcome.vector
     return vectors

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from indexer.catalog import Catalog, Encoder, Failure, Known, Source
+from indexer.catalog import Catalog, Encoder, Failure, Known, Reader, Source
 from indexer.chunks import chunks
 from indexer.seams import Ids
 from indexer.sources.found import Found, Unreadable
 from indexer.sources.found import Source as Origin
 
-CHUNK = 500
+CHUNK = 1_000
 NO_FAILURES: dict[bytes, Failure] = {}
 
 
@@ -79,10 +79,11 @@ class Survey:
             found = [f for f in chunk if isinstance(f, Found)]
             plan.seen += len(chunk)
             plan.unreadable.extend(f for f in chunk if isinstance(f, Unreadable))
-            locators = [f.locator for f in chunk]
             with self.catalog.read() as reader:
-                known = reader.known(self.source.id, self.encoder.id, [f.locator for f in found])
-                failures = reader.known_failures(self.source.id, locators) if any_failures else NO_FAILURES
+                known = self._known(reader, origin, [f.locator for f in found])
+                failures = (
+                    reader.known_failures(self.source.id, [f.locator for f in chunk]) if any_failures else NO_FAILURES
+                )
             plan.failure_ids.extend(failure.id for failure in failures.values())
             for f in found:
                 row = known.get(f.locator)
@@ -91,6 +92,11 @@ class Survey:
                 task = self._judge(f, row, failures.get(f.locator), plan)
                 if task is not None:
                     yield task
+
+    def _known(self, reader: Reader, origin: Origin, locators: list[bytes]) -> dict[bytes, Known]:
+        if origin.kind == "folder" and locators:  # scanned in the order of locators
+            return reader.known_between(self.source.id, self.encoder.id, locators[0], locators[-1])
+        return reader.known(self.source.id, self.encoder.id, locators)
 
     def _judge(self, found: Found, known: Known | None, failure: Failure | None, plan: Plan) -> Task | None:
         if failure is not None and not self.retry and _same_failure(found, failure):

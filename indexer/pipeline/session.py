@@ -87,6 +87,9 @@ class Session:
             for known in folders:
                 if known.location != origin.location and _inside(origin.location, known.location):
                     return known, reopen_source(known.kind, known.location, known.options)
+            before = writer.find_source(origin.kind, origin.location)
+            if before is not None:  # what was said about it earlier holds until something else is said
+                origin = reopen_source(origin.kind, origin.location, {**before.options, **origin.options})
             source = writer.add_source(origin.kind, origin.location, origin.options)
             for known in folders:
                 if known.location != origin.location and _inside(known.location, origin.location):
@@ -175,7 +178,6 @@ def describe(model: EncoderSeam) -> dict[str, object]:
         "spec": getattr(model, "spec", model.name),
         "fingerprint": model.fingerprint,
         "dim": model.dim,
-        "options": {"letterbox": getattr(model, "letterbox", None)},
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from indexer.catalog import Item, NewItem
+from indexer.catalog import NewItem
 from indexer.chunks import chunks
 from indexer.errors import PictureError
 from indexer.images import Limits, content_hash, decode, difference_hash
@@ -46,11 +46,10 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """Bytes that are known already, from these items, with this vector."""
+    """Bytes that are known already, with their vector."""
 
     task: Task
     item: NewItem
-    holders: list[Item]
     vector: Floats
 
 
@@ -98,10 +97,9 @@ def route(stream: Iterable[Read | Failed | Ready | Touch], survey: Survey) -> It
             if known is not None and known.has_vector and known.content_hash == element.hash:
                 yield Touch(element.task, element.hash)
             elif element.hash in holders:
-                items, vector = holders[element.hash]
-                first = items[0]
+                first, vector = holders[element.hash]
                 facts = (first.width, first.height, first.format, first.phash)
-                yield Same(element.task, _describe(element.task, element.hash, *facts), items, vector)
+                yield Same(element.task, _describe(element.task, element.hash, *facts), vector)
             else:
                 yield element
 

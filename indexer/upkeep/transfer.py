@@ -15,10 +15,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from indexer.catalog import Catalog, Encoder
+from indexer.catalog import Catalog
 from indexer.errors import LibraryError
 from indexer.library import Library
 
@@ -44,7 +45,7 @@ def export_library(library: Library, out: Path, report: Callable[[int, int], Non
         manifest = {
             "version": VERSION,
             "counts": counts,
-            "encoders": [{**_plain(e), "id": e.id} for e in encoders],
+            "encoders": [asdict(e) for e in encoders],
             "sources": [
                 {"id": s.id, "kind": s.kind, "location": base64.b64encode(os.fsencode(s.location)).decode(),
                  "options": dict(s.options)} for s in reader.sources()
@@ -97,11 +98,6 @@ def _manifest(folder: Path) -> dict[str, Any]:
         if "/" in name or not (folder / name).is_file() or _checksum(folder / name) != checksum:
             raise LibraryError(f"{folder / name} is missing or damaged; make the export again")
     return manifest
-
-
-def _plain(encoder: Encoder) -> dict[str, Any]:
-    return {"spec": encoder.spec, "fingerprint": encoder.fingerprint, "dim": encoder.dim,
-            "options": dict(encoder.options), "state": encoder.state}  # fmt: skip
 
 
 def _told(

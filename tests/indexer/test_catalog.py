@@ -79,7 +79,7 @@ def test_a_vector_of_another_length_is_refused(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "library.sqlite")
     with catalog.write() as writer:
         source = writer.add_source("folder", "/somewhere", {})
-        encoder = writer.add_encoder({"spec": "fake", "fingerprint": "f", "dim": 4, "options": {}}, "active")
+        encoder = writer.add_encoder({"spec": "fake", "fingerprint": "f", "dim": 4}, "active")
         ids = writer.add_items(source.id, [item("a")])
         with pytest.raises(EncoderMismatch, match="vectors of 3 numbers do not fit encoder fake of 4"):
             writer.put_vectors(encoder, ids, np.ones((1, 3), np.float32))
@@ -90,8 +90,8 @@ def test_a_changed_picture_loses_the_vectors_of_every_encoder(tmp_path: Path) ->
     catalog = Catalog(tmp_path / "library.sqlite")
     with catalog.write() as writer:
         source = writer.add_source("folder", "/somewhere", {})
-        now = writer.add_encoder({"spec": "now", "fingerprint": "n", "dim": 2, "options": {}}, "active")
-        then = writer.add_encoder({"spec": "then", "fingerprint": "t", "dim": 2, "options": {}}, "previous")
+        now = writer.add_encoder({"spec": "now", "fingerprint": "n", "dim": 2}, "active")
+        then = writer.add_encoder({"spec": "then", "fingerprint": "t", "dim": 2}, "previous")
         ids = writer.add_items(source.id, [item("a")])
         for encoder in (now, then):
             writer.put_vectors(encoder, ids, np.array([[1, 0]], np.float32))

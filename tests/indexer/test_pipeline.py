@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from indexer.errors import EncoderMismatch, LibraryLocked, SourceError
 from indexer.library import Library
 from indexer.pipeline import Options, Progress, Session
-from indexer.sources import open_source
+from indexer.sources import SourceOptions, open_source
 from tests.fakes import FakeEncoder
 from tests.worlds import contents, failures, index, items, jpeg, write
 
@@ -206,6 +208,26 @@ def test_vectors_of_two_encoders_are_not_mixed(library: Library, folder: Path) -
     write(folder / "new.jpg", jpeg(50))
     with pytest.raises(EncoderMismatch, match=r"fake.*other.*reindex --model"):
         index(library, folder, encoder=FakeEncoder("other"))
+
+
+def test_precomputed_vectors_of_another_length_are_refused(library: Library, tmp_path: Path) -> None:
+    write(tmp_path / "vectors" / "metadata" / "x", b"")
+    (tmp_path / "vectors" / "img_emb").mkdir()
+    np.save(tmp_path / "vectors" / "img_emb" / "img_emb_0.npy", np.ones((3, 5), np.float16))
+    table = pa.table({"image_path": ["a", "b", "c"]})
+    pq.write_table(table, tmp_path / "vectors" / "metadata" / "metadata_0.parquet")
+    with pytest.raises(EncoderMismatch, match=r"have 5 numbers and the library's model makes 16; .* own --model"):
+        index(library, tmp_path / "vectors")
+
+
+def test_what_was_said_about_a_table_holds_in_later_runs(library: Library, folder: Path) -> None:
+    table = write(folder / "products.csv", b"image,sku,note\n0.jpg,A,first\n1.jpg,A,second\n")
+    encoder = FakeEncoder()
+    session = Session(library, lambda: encoder)
+    session.index([open_source(str(table), SourceOptions(product_column="sku", text_column="note"))])
+    table.write_bytes(table.read_bytes() + b"2.jpg,B,third\n")
+    index(library, table)
+    assert [(item.product, item.text) for item in items(library)] == [("A", "first"), ("A", "second"), ("B", "third")]
 
 
 def test_without_sources_there_is_nothing_to_do(library: Library) -> None:

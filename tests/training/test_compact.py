@@ -79,8 +79,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> compact.Recipe:
     monkeypatch.setattr(phrases, "vocabulary_words", lambda: ["sofa", "chair", "lamp"])
     monkeypatch.setattr(texts, "vocabulary_words", lambda: ["sofa", "chair", "lamp"])
     monkeypatch.setattr(compact, "CACHE_SIDE", 32)
-    plan = Plan(block_side=32, side=32, last_side=32, teacher_side=32, workers=2, batch=4, negatives=4)
-    budgets = {"blocks": Budget(steps=2), "whole": Budget(steps=3), "texts": Budget(steps=12)}
+    plan = Plan(block_side=32, side=32, last_side=32, teacher_side=32, workers=2, block_batch=4, batch=4, negatives=4)
+    budgets = {"blocks": Budget(steps=1), "whole": Budget(steps=2), "texts": Budget(steps=5)}
     return compact.Recipe(budgets, pictures=plan, texts=texts.TextPlan(batch=12, names=3, vocabulary=2))
 
 
@@ -92,23 +92,23 @@ def test_the_recipe_trains_resumes_and_leaves_a_folder_open_clip_loads(
     out = tmp_path / "out"
     threads = torch.get_num_threads()
     first = compact.train(data, out, tiny)
-    assert first["texts"]["steps"] == 12
+    assert first["texts"]["steps"] == 5
     with (out / "texts.csv").open() as handle:
         assert next(csv.reader(handle))[:3] == ["step", "seconds", "loss"]
     assert json.loads((out / "metrics.json").read_text()) == first
 
-    longer = replace(tiny, budgets={**tiny.budgets, "texts": Budget(steps=40)})
+    longer = replace(tiny, budgets={**tiny.budgets, "texts": Budget(steps=12)})
     second = compact.train(data, out, longer)
     assert second["blocks"] == first["blocks"]
-    assert second["texts"]["steps"] == 40
+    assert second["texts"]["steps"] == 12
     assert second["texts"]["pair"] < first["texts"]["pair"]
     assert torch.get_num_threads() == threads
 
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{out / 'model'}")
     pixels = preprocess(Image.new("RGB", (40, 20), (0, 0, 0)))
-    assert pixels.shape == (3, 160, 160)
+    assert pixels.shape == (3, 128, 128)
     assert pixels[:, 0, 0].tolist() == [1, 1, 1]
-    assert pixels[:, 80, 80].tolist() == [-1, -1, -1]
+    assert pixels[:, 64, 64].tolist() == [-1, -1, -1]
     said = ["a red thing", "sofa"]
     whole = model.eval().encode_text(open_clip.get_tokenizer(f"local-dir:{out / 'model'}")(said), normalize=True)
     assert torch.allclose(whole, measure.text_vectors(measure.load_folder(out / "model"), said), atol=0.02)
