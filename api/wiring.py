@@ -47,7 +47,6 @@ class Wiring:
             self.say(encoder.note)
         return encoder
 
-
     def _fetching(self, file: str, done: int, total: int) -> None:
         """Say now and then how far a download has come."""
         now = time.monotonic()
