@@ -42,7 +42,7 @@ MODELS = ("compact", "ViT-B-32/random")
 CORES = os.cpu_count() or 1
 BATCH = 64
 MEMORY = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from indexer.encoder import load_encoder
 from indexer.library import Library
@@ -52,7 +52,8 @@ encoder = load_encoder("compact")
 encoder.encode_pixels(__import__("numpy").zeros((64, encoder.image_size, encoder.image_size, 3), "uint8"))
 with Library.open(Path(sys.argv[2]), create=True) as library:
     tally = Session(library, lambda: encoder).index([open_source(sys.argv[1])])
-print(tally.embedded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+status = Path("/proc/self/status").read_text()  # ru_maxrss would be that of the parent, if larger
+print(tally.embedded, int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) // 1024)
 """
 
 
