@@ -122,7 +122,7 @@ def _work(
             f"loaded is {model.name} ({model.fingerprint[:12]}); use the library's own, or change it with "
             "`diptych reindex --model`"
         )
-    done = 0
+    done, second = 0, Plan()
     report(Progress("embed", done, plan.tasks))
     with (
         ThreadPoolExecutor(READERS, "diptych-read") as readers,
@@ -130,7 +130,7 @@ def _work(
     ):
 
         def outcomes() -> Generator[Outcome]:
-            tasks = survey.tasks(origin, Plan())
+            tasks = survey.tasks(origin, second)
             loaded = ahead(readers, partial(read, limits=options.limits), tasks, 2 * READERS)
             routed = route(loaded, survey)
             yield from ahead(
@@ -144,6 +144,7 @@ def _work(
                 report(Progress("embed", done, max(done, plan.tasks)))
                 if survey.stop.is_set():
                     break
+    committer.leaving.difference_update(second.item_ids)  # what came back between the two scans stays
     committer.tally.interrupted = survey.stop.is_set() and done < plan.tasks
 
 

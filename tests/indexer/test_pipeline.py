@@ -242,3 +242,17 @@ def test_stored_vectors_are_those_of_the_encoder(library: Library, folder: Path)
         _, stored = library.vectors([item.id])
         expected = encoder.encode_images([(folder / os.fsdecode(item.locator)).read_bytes()])
         np.testing.assert_allclose(stored, expected, atol=2e-3)
+
+
+def test_a_file_that_comes_back_between_the_two_scans_stays(library: Library, folder: Path, tmp_path: Path) -> None:
+    index(library, folder)
+    (folder / "0.jpg").rename(tmp_path / "away.jpg")
+    write(folder / "new.jpg", jpeg(50))
+    encoder = FakeEncoder()
+
+    def load_late() -> FakeEncoder:  # the encoder is loaded after the first scan and before the second
+        (tmp_path / "away.jpg").rename(folder / "0.jpg")
+        return encoder
+
+    Session(library, load_late).index([open_source(str(folder))])
+    assert {item.locator for item in items(library)} == {b"new.jpg", *(f"{n}.jpg".encode() for n in range(6))}
