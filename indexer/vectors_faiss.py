@@ -56,7 +56,7 @@ class Engine:
         self.seed = seed
         self.effort = {"hnsw": 64, "ivf": max(1, kind.lists // 32)}.get(kind.family, 0)
         self.frozen = False
-        self._refine = 16.0 if kind.segments else 4.0  # candidates rescored for each one wanted
+        self._refine = 64.0 if kind.segments else 4.0  # candidates rescored for each one wanted
         self._mapping: mmap.mmap | None = None
         self._index = self._graph() if kind.family == "hnsw" else self._fp16()
         self._parts: tuple[Any, ...] = ()  # what C++ points into must stay alive

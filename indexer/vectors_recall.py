@@ -15,6 +15,7 @@ from indexer.vectors_rows import Rows
 
 TARGET = 0.95
 _K = 10
+_PLATEAU = 0.005  # more effort for less than this is not worth it: the codes are the limit, not the cells
 _LADDER = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 
@@ -62,12 +63,13 @@ def grade(engine: Engine, exam: Exam, effort: int) -> float:
 
 
 def tune(engine: Engine, exam: Exam) -> float:
-    """Set ``engine.effort`` to the least that reaches 0.95, or the most there is; returns the recall."""
+    """Set ``engine.effort`` to the least that reaches 0.95 or, failing that, nearly the best there is; returns the recall."""
     most = engine.kind.lists if engine.kind.family == "ivf" else _LADDER[-1]
-    recall = 0.0
+    tried: list[tuple[float, int]] = []
     for effort in [step for step in _LADDER if step < most] + [most]:
-        recall = grade(engine, exam, effort)
-        if recall >= TARGET:
+        tried.append((grade(engine, exam, effort), effort))
+        if tried[-1][0] >= TARGET:
             break
-    engine.effort = effort  # only now, as others may be searching
+    enough = min(TARGET, max(tried)[0] - _PLATEAU)
+    recall, engine.effort = next(pair for pair in tried if pair[0] >= enough)  # set once, as others may be searching
     return recall

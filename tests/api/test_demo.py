@@ -16,7 +16,7 @@ def test_the_demo_runs_and_finds_what_it_drew(tmp_path: Path, capsys: pytest.Cap
     demo.run(folder, tmp_path / "library", tmp_path / "sheet.jpg", ("a ball",))
     told = capsys.readouterr().out
     assert "32 pictures indexed" in told
-    (alike,) = [line for line in told.splitlines() if line.startswith("  id:1 ")]
+    alike = next(line for line in told.splitlines() if line.startswith("  id:1 "))
     assert alike.count("-ball.png") == 3  # item 1 is a ball, and so are the three nearest
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.width > 800

@@ -8,6 +8,7 @@ import pytest
 from indexer.errors import VectorIndexError
 from indexer.seams import Floats
 from indexer.vectors import FaissIndex, choose_kind, parse_kind
+from indexer.vectors_recall import Exam, tune
 from tests.indexer.vectors_world import DIM, KINDS, built, pictures, recall, truth
 
 
@@ -211,3 +212,14 @@ def test_ids_and_k_are_checked() -> None:
         index.add(np.arange(2), pictures(1))
     with pytest.raises(VectorIndexError, match="0 neighbours were asked for"):
         index.search(pictures(1), 0)
+
+
+def test_effort_is_not_wasted_where_the_codes_are_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    recalls = {8: 0.5, 12: 0.7, 16: 0.8, 24: 0.849, 32: 0.85, 48: 0.852, 64: 0.852}
+    monkeypatch.setattr("indexer.vectors_recall.grade", lambda engine, exam, effort: recalls[effort])
+    index = FaissIndex(DIM, "ivf64,pq8")
+    assert tune(index._engine, Exam(pictures(1), np.zeros((1, 10), np.int64))) == 0.849
+    assert index.nprobe == 24
+    recalls[32] = 0.96
+    assert tune(index._engine, Exam(pictures(1), np.zeros((1, 10), np.int64))) == 0.96
+    assert index.nprobe == 32

@@ -61,7 +61,7 @@ class World:
     def active_encoder(self) -> Encoder | None:
         if self.empty:
             return None
-        return Encoder(1, self.encoder.name, self.encoder.fingerprint, self.encoder.dim, {}, "active")
+        return Encoder(1, self.encoder.name, self.encoder.fingerprint, self.encoder.dim, "active")
 
     def index(self) -> FakeIndex:
         return self.faiss
