@@ -70,7 +70,7 @@ class Show:
             for task in self._bar.task_ids[-1:]:
                 told = f"{rate:,.0f} {self.what}/s" if rate else "starting"
                 self._bar.update(task, completed=progress.done, total=progress.total, rate=told)
-        elif progress.total and (now - self._last >= EVERY_S or progress.done >= progress.total):
+        elif progress.total and progress.done and (now - self._last >= EVERY_S or progress.done >= progress.total):
             self._last = now
             self._line(progress, rate)
 

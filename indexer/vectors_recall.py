@@ -63,7 +63,7 @@ def grade(engine: Engine, exam: Exam, effort: int) -> float:
 
 
 def tune(engine: Engine, exam: Exam) -> float:
-    """Set ``engine.effort`` to the least that reaches 0.95 or, failing that, nearly the best there is; returns the recall."""
+    """Set ``engine.effort`` to the least that reaches 0.95 or, failing that, nearly the best; returns the recall."""
     most = engine.kind.lists if engine.kind.family == "ivf" else _LADDER[-1]
     tried: list[tuple[float, int]] = []
     for effort in [step for step in _LADDER if step < most] + [most]:

@@ -163,7 +163,9 @@ def rm(
 def reindex(
     library: LibraryPath = None,
     model: Model = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Answer with the previous model again.")] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Answer with the previous model again; a second time, with this one.")
+    ] = False,
     device: Device = None,
     precision: Precision = None,
     letterbox: Annotated[bool, typer.Option("--letterbox", help="Fit whole pictures with a margin.")] = False,

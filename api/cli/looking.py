@@ -74,9 +74,9 @@ def _facts(library: Library) -> dict[str, Any]:
     if encoder:
         index = library.index()
         facts["index"] = index.kind
-        facts["recall@10"] = index.recall_at_10
-    facts["database size"] = sum(f.stat().st_size for f in library.path.glob("library.sqlite*"))
-    facts["index size"] = sum(f.stat().st_size for f in (library.path / "index").glob("**/*") if f.is_file())
+        facts["recall@10"] = index.recall_at_10 if len(index) else None
+    facts["database bytes"] = sum(f.stat().st_size for f in library.path.glob("library.sqlite*"))
+    facts["index bytes"] = sum(f.stat().st_size for f in (library.path / "index").glob("**/*") if f.is_file())
     return facts
 
 

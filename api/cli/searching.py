@@ -55,6 +55,8 @@ def search(
     asked += tuple(picture(name) for name in image or ())
     condition = parse_where(where) if where else None
     query = Query(asked, condition, k=k, offset=offset, fold=fold, group=group)
+    if sheet is not None and not sheet.resolve().parent.is_dir():
+        raise typer.BadParameter(f"the folder {sheet.parent} does not exist; make it, or write the sheet elsewhere")
     settings = read_settings()
     with open_library(library_path(library)) as opened:
         fetch = fetcher(allow_private=allow_private)
@@ -97,7 +99,7 @@ def _about(hit: Hit) -> str:
     more = [hit.text] if hit.text else []
     more += [f"{key}: {value}" for key, value in list(hit.metadata.items())[:3] if value != hit.text]
     if hit.duplicates:
-        more.append(f"+{len(hit.duplicates)} near-duplicates")
+        more.append(f"+{len(hit.duplicates)} near-duplicate{'s' if len(hit.duplicates) > 1 else ''}")
     if hit.others:
         more.append(f"+{len(hit.others)} of {hit.product}")
     return ", ".join(more)

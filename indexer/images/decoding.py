@@ -138,7 +138,7 @@ def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
 
 def _too_many(count: str, limits: Limits) -> PictureError:
     message = f"The picture has {count} and the limit is {limits.max_pixels:,}"
-    return PictureError("too-many-pixels", message, "make it smaller, or raise the limit on pixels")
+    return PictureError("too-many-pixels", message, "make it smaller, or raise the limit on pixels (--max-pixels)")
 
 
 def _truncated(data: bytes, name: str) -> PictureError:

@@ -86,7 +86,7 @@ def check_size(size: int, limits: Limits) -> None:
         raise PictureError(
             "too-large",
             f"The file has {size:,} bytes and the limit is {limits.max_bytes:,}",
-            "make it smaller, or raise the limit on bytes",
+            "make it smaller, or raise the limit on bytes (--max-bytes)",
         )
 
 

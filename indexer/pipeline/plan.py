@@ -59,7 +59,7 @@ class Survey:
     source: Source
     encoder: Encoder
     stop: threading.Event  # ends a scan early; the plan is then not whole
-    retry: bool = False  # try failures again although nothing changed
+    retry: frozenset[str] | None = frozenset()  # reasons of failures to try again although nothing changed; None: all
     fill: bool = False  # only give vectors to unchanged items that lack one (another encoder)
 
     def plan(self, origin: Origin) -> Plan:
@@ -98,8 +98,11 @@ class Survey:
             return reader.known_between(self.source.id, self.encoder.id, locators[0], locators[-1])
         return reader.known(self.source.id, self.encoder.id, locators)
 
+    def _again(self, failure: Failure) -> bool:
+        return self.retry is None or failure.reason in self.retry
+
     def _judge(self, found: Found, known: Known | None, failure: Failure | None, plan: Plan) -> Task | None:
-        if failure is not None and not self.retry and _same_failure(found, failure):
+        if failure is not None and not self._again(failure) and _same_failure(found, failure):
             plan.failing += 1
             return None
         if known is None:

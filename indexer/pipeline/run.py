@@ -77,7 +77,7 @@ def index_source(
         tally.failing = len(failures_before)
         return tally
 
-    survey = Survey(catalog, source, encoder, stop, options.retry, options.fill)
+    survey = Survey(catalog, source, encoder, stop, _lifted(options, origin), options.fill)
     report(Progress("scan", 0, None))
     plan = survey.plan(origin) if origin.exists() else Plan()
     if stop.is_set():
@@ -97,9 +97,22 @@ def index_source(
     return tally
 
 
+def _lifted(options: Options, origin: Origin) -> frozenset[str] | None:
+    """Reasons of earlier failures that this run's wider limits may have lifted; None for all."""
+    if options.retry:
+        return None
+    usual = Limits()
+    lifted = {
+        "too-many-pixels": options.limits.max_pixels > usual.max_pixels,
+        "too-large": options.limits.max_bytes > usual.max_bytes,
+        "forbidden-address": bool(origin.options.get("allow_private")),
+    }
+    return frozenset(reason for reason, wider in lifted.items() if wider)
+
+
 def _untouched(source: Source, stamp: tuple[int, int] | None, catalog: Catalog, encoder: Encoder, o: Options) -> bool:
     """Whether a single-file source is the file that was read to its end before, with nothing left to do."""
-    if stamp is None or stamp != source.stamp or o.retry:
+    if stamp is None or stamp != source.stamp or o.retry or o.limits != Limits():
         return False
     with catalog.read() as reader:
         transient = any(f.transient for f in reader.failures() if f.source_id == source.id)

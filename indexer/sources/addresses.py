@@ -58,6 +58,6 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
             raise PictureError(
                 "forbidden-address",
                 f"The host {host} is at {address}, and only public addresses are fetched from",
-                "allow private addresses if this network is yours",
+                "allow private addresses if this network is yours (--allow-private)",
             )
     return addresses

@@ -49,9 +49,15 @@ def number(text: str) -> Scalar | None:
     return text or None
 
 
-def metadata(row: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Keep what ``plain`` can make something of."""
-    return {str(name): kept for name, value in row.items() if (kept := plain(value)) is not None}
+def metadata(row: Mapping[str, Any], depth: int = 4) -> dict[str, Scalar]:
+    """Keep what ``plain`` can make something of; a mapping inside becomes ``outer.inner``, up to ``depth`` levels."""
+    kept: dict[str, Scalar] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping) and depth > 1:
+            kept |= {f"{name}.{inner}": found for inner, found in metadata(value, depth - 1).items()}
+        elif (scalar := plain(value)) is not None:
+            kept[str(name)] = scalar
+    return kept
 
 
 def words(value: Any) -> str:

@@ -87,6 +87,10 @@ def _fill(catalog: Catalog, folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
+    if not (folder / "manifest.json").is_file():
+        raise LibraryError(
+            f"{folder} is not an export: it holds no manifest.json; name a folder that `diptych export` made"
+        )
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest["version"] != VERSION:

@@ -171,6 +171,11 @@ def test_a_sheet_is_written(run: Run, folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "sheet.jpg").stat().st_size > 5_000
 
 
+def test_a_sheet_needs_a_folder_to_lie_in(run: Run, folder: Path, tmp_path: Path) -> None:
+    run("index", folder)
+    assert "does not exist; make it" in run("search", "red", "--sheet", tmp_path / "no" / "s.jpg", status=2).stderr
+
+
 def test_the_index_kind_can_be_forced_and_is_remembered(run: Run, folder: Path) -> None:
     run("index", folder, "--index", "hnsw32")
     assert json.loads(run("status", "--json").stdout)["index"].startswith("hnsw32")
@@ -185,6 +190,7 @@ def test_the_index_kind_can_be_forced_and_is_remembered(run: Run, folder: Path) 
         (["search", "red"], "there is no library at"),
         (["index", "nowhere"], "nowhere does not exist"),
         (["search", "red", "--where", "price <"], "expected"),
+        (["import", "nowhere"], "nowhere is not an export"),
         (["rm", "nothing"], "there is no library at"),
     ],
 )

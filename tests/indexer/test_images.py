@@ -199,9 +199,8 @@ def test_a_wide_gamut_profile_is_converted_and_a_wrong_one_ignored() -> None:
 
 
 def test_the_cap_on_pixels_names_size_limit_and_remedy() -> None:
-    message = (
-        "The picture has 6,144 pixels (96 x 64) and the limit is 1,000; make it smaller, or raise the limit on pixels"
-    )
+    limit = "The picture has 6,144 pixels (96 x 64) and the limit is 1,000"
+    message = f"{limit}; make it smaller, or raise the limit on pixels (--max-pixels)"
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF"):
         error = refusal(encoded(picture(), kind), Limits(max_pixels=1000))
         assert str(error) == message
@@ -220,7 +219,7 @@ def test_the_cap_can_be_raised_above_pillows_own(monkeypatch: pytest.MonkeyPatch
 def test_sentences() -> None:
     assert str(refusal(b"")) == "The file has no bytes; copy it again from where it came from"
     assert str(refusal(b"x" * 11, Limits(max_bytes=10))) == (
-        "The file has 11 bytes and the limit is 10; make it smaller, or raise the limit on bytes"
+        "The file has 11 bytes and the limit is 10; make it smaller, or raise the limit on bytes (--max-bytes)"
     )
     assert str(refusal(b"<!doctype html><p>")) == (
         "This is a web page, not a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF picture; export it as one of these"

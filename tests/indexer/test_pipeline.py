@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.errors import EncoderMismatch, LibraryLocked, SourceError
+from indexer.images import Limits
 from indexer.library import Library
 from indexer.pipeline import Options, Progress, Session
 from indexer.sources import SourceOptions, open_source
@@ -137,6 +138,17 @@ def test_a_bad_picture_is_recorded_and_tried_again_only_when_it_changes(library:
     assert index(library, folder, retry=True).failed == 1
     write(folder / "bad.jpg", jpeg(7))
     assert index(library, folder).embedded == 1
+    assert failures(library) == []
+
+
+def test_a_wider_limit_tries_what_the_narrower_one_refused(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.pipeline.run.Limits", lambda: Limits(max_pixels=100))  # the usual limit, made small
+    small, wide = Limits(max_pixels=100), Limits(max_pixels=1_000)
+    assert index(library, folder, limits=small).failed == 6
+    assert index(library, folder, limits=small).failing == 6
+    assert index(library, folder, limits=wide).embedded == 6
     assert failures(library) == []
 
 

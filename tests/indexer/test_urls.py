@@ -198,7 +198,7 @@ def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.Mon
     assert (error.reason, error.transient) == ("forbidden-address", False)
     assert str(error) == (
         "The host two.example is at 10.0.0.1, and only public addresses are fetched from; "
-        "allow private addresses if this network is yours"
+        "allow private addresses if this network is yours (--allow-private)"
     )
 
 
@@ -280,7 +280,7 @@ def test_unknown_hosts_and_closed_ports(fetcher: Fetcher) -> None:
 def test_sizes(base: str, fetcher: Fetcher) -> None:
     small = Limits(max_bytes=500)
     assert str(refusal(fetcher, f"{base}/good", small)) == (
-        "The file has 700 bytes and the limit is 500; make it smaller, or raise the limit on bytes"
+        "The file has 700 bytes and the limit is 500; make it smaller, or raise the limit on bytes (--max-bytes)"
     )
     start = time.monotonic()
     assert refusal(fetcher, f"{base}/endless", Limits(max_bytes=1_000_000)).reason == "too-large"

@@ -49,7 +49,7 @@ def test_a_sample_is_its_neighbours_of_one_name(tmp_path: Path) -> None:
     assert (source.kind, source.options) == ("webdataset", {})
     assert source.stamp() == (status.st_size, status.st_mtime_ns)
     one, two, left, right = source.scan()
-    assert (one.locator, one.text, one.metadata) == (b"000.jpg", "A red sofa", {"width": 96, "label": 7})
+    assert (one.locator, one.text, one.metadata) == (b"000.jpg", "A red sofa", {"width": 96, "nested.x": 1, "label": 7})
     assert (one.size, one.mtime_ns, one.path) == (len(JPEG), status.st_mtime_ns, f"{tmp_path}/a.tar::000.jpg")
     assert one.read(Limits()) == right.read(Limits()) == JPEG
     assert (two.locator, two.text) == (b"001.PNG", "A lamp")
