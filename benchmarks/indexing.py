@@ -67,7 +67,7 @@ def main() -> None:
     told = parser.parse_args()
     results: dict[str, Any] = {
         "machine": machine("torch", "pillow", "sqlalchemy"),
-        "command": "python -m " + " ".join(sys.argv).split("/")[-1],
+        "command": "python -m benchmarks.indexing" + (" --folder PICTURES" if told.folder else ""),
     }
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
