@@ -144,7 +144,7 @@ def _index(library: Library, encoder: Encoder) -> Iterator[Finding]:
         yield Finding("index-missing", "the vector index has no file", "it is built from the database", mend=rebuild)
         return
     try:
-        load_index(path)
+        load_index(path, verify=True)
     except VectorIndexError as error:
         yield Finding("index-damaged", str(error), "it is built again from the database", mend=rebuild)
         return
