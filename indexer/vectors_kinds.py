@@ -17,7 +17,7 @@ from indexer.errors import VectorIndexError
 #   100,000      12 ms    0.7 ms    1.2 ms                           59        17
 #   1,000,000    88 ms    8.9 ms    8.1 ms                         1926       149
 # Exact while that takes about 10 ms, less than embedding the question does. Then hnsw while it is the faster one; at a
-# million it no longer is, and took thirteen times as long to build.
+# million it no longer is, and took thirteen times as long to build (on cores that other work shared).
 FLAT_UP_TO = 100_000
 HNSW_UP_TO = 500_000
 ROWS_PER_LIST = 39  # FAISS warns below this many training rows per k-means centroid

@@ -25,7 +25,7 @@ Reader = Callable[[Limits], bytes]
 class Found:
     """One picture that exists; nothing of it has been read yet. Treat it as immutable.
 
-    Not ``frozen=True``: that makes construction six times slower, and an unchanged file costs little else.
+    Not ``frozen=True``: that makes construction slower, and an unchanged file costs little else.
 
     ``locator`` identifies the item inside its source: ``os.fsencode`` of the relative path, the id of a table row, the
     name of a tar member. ``size`` is in bytes, -1 when unknown; ``mtime_ns`` is 0 when unknown and that of the
